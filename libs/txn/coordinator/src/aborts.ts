@@ -73,3 +73,8 @@ export function lockNotAvailable(key: Uint8Array, why: string): CairnError {
 export function isAborted(error: unknown): error is CairnError {
   return CairnError.is(error) && error.code === 'TRANSACTION_ABORTED';
 }
+
+/** Of a circle somebody has to give up all that it has; otherwise the next attempt finds it. */
+export function isDeadlock(error: unknown): boolean {
+  return isAborted(error) && error.details['reason'] === 'deadlock';
+}

@@ -3,7 +3,7 @@ import { sleep } from '@cairn/ports';
 import { backoffMs, invalidField, type BackoffRule, type SpanTimes } from '@cairn/routing';
 import { ExecuteOp, type ExecuteCommand, type ExecuteOperation } from '@cairn/wire';
 
-import { aborted, isAborted } from './aborts.js';
+import { aborted, isAborted, isDeadlock } from './aborts.js';
 import type { ReplyTo } from './calls.js';
 import { isOneRange, WRITE_GROUP } from './groups.js';
 import { distinctKeys, mapKey } from './keys.js';
@@ -41,9 +41,7 @@ export class Committer {
       reservations.release(owner, times.caller);
       return { commit };
     } catch (error) {
-      // Of a circle somebody has to give up all; otherwise its next attempt finds what it has.
-      if (isAborted(error) && error.details['reason'] === 'deadlock')
-        reservations.release(owner, times.caller);
+      if (isDeadlock(error)) reservations.release(owner, times.caller);
       throw error;
     }
   }

@@ -64,14 +64,27 @@ export async function inGroups<Item>(
     fruitless =
       isDone || left.length < groups.reduce((sum, { length }) => sum + length, 0) ? 0 : fruitless + 1;
     if (fruitless > FRUITLESS_MAX) {
-      throw new CairnError('UNAVAILABLE', 'ranges change faster than the router learns of it', {
-        retryAfterMs: 50,
-      });
+      throw rangesChange();
     }
     // The first time the router knows better already: the store that refused has told it.
     if (fruitless > 1) await sleep(rules.clock, FRUITLESS_PAUSE_MS);
     pending = [...left, ...later];
   }
+}
+
+/** What is cut into commands are keys. */
+export function keyRules(
+  { cache, clock }: Pick<GroupRules<Uint8Array>, 'cache' | 'clock'>,
+  limits: GroupLimits,
+): GroupRules<Uint8Array> {
+  return { cache, clock, limits, keyOf: (key) => key, bytesOf: ({ length }) => length };
+}
+
+/** UNAVAILABLE: what was tried again and again met other ranges each time. */
+export function rangesChange(): CairnError {
+  return new CairnError('UNAVAILABLE', 'ranges change faster than the router learns of it', {
+    retryAfterMs: 50,
+  });
 }
 
 /** Items by range, cut into commands. */

@@ -3,7 +3,7 @@ import type { Clock } from '@cairn/ports';
 import type { SpanTimes } from '@cairn/routing';
 
 import type { TransactionCalls } from './calls.js';
-import { inGroups, WRITE_GROUP, type GroupRules, type RangeFinder } from './groups.js';
+import { inGroups, keyRules, WRITE_GROUP, type GroupRules, type RangeFinder } from './groups.js';
 import { mapKey } from './keys.js';
 import type { TransactionMetrics } from './metrics.js';
 
@@ -40,13 +40,7 @@ export class LockResolver {
 
   constructor(parts: LockResolverParts) {
     this.#parts = parts;
-    this.#rules = {
-      cache: parts.cache,
-      clock: parts.clock,
-      limits: WRITE_GROUP,
-      keyOf: (key) => key,
-      bytesOf: (key) => key.length,
-    };
+    this.#rules = keyRules(parts, WRITE_GROUP);
   }
 
   /** As `resolve`, for locks that several may meet at a time. */

@@ -17,10 +17,10 @@ import {
   type ReservedRow,
 } from '@cairn/wire';
 
-import { isAborted, lockNotAvailable } from './aborts.js';
+import { isAborted, isDeadlock, lockNotAvailable } from './aborts.js';
 import type { TransactionCalls } from './calls.js';
 import { ownTimes } from './decisions.js';
-import { inGroups, type GroupRules } from './groups.js';
+import { inGroups, keyRules, rangesChange, type GroupRules } from './groups.js';
 import { mapKey } from './keys.js';
 import type { TransactionMetrics } from './metrics.js';
 import { groupOf, RESERVE_COMMAND, Taking, type Owner } from './taking.js';
@@ -69,11 +69,13 @@ export class Reservations {
   readonly #room = new BoundedBytes({
     ...{ name: 'reserved keys', limit: KEPT_BYTES_MAX, countLimit: KEPT_KEYS_MAX },
   });
+  readonly #rules: GroupRules<Uint8Array>;
   #timer: Timer | undefined;
   #isClosed = false;
 
   constructor(parts: ReservationParts) {
     this.#parts = parts;
+    this.#rules = keyRules(parts, RESERVE_COMMAND);
   }
 
   /** Keys that are reserved through here. */
@@ -102,9 +104,8 @@ export class Reservations {
       });
       return { owner: owner.id, timestamp: at, rows };
     } catch (error) {
-      // Who took its first keys does not know its owner; and in a circle somebody has to give up all.
-      const isDeadlock = isAborted(error) && error.details['reason'] === 'deadlock';
-      if (request.owner === 0 || isDeadlock) this.release(owner.id, owner.caller);
+      // Who took its first keys does not know its owner.
+      if (request.owner === 0 || isDeadlock(error)) this.release(owner.id, owner.caller);
       throw error;
     } finally {
       owner.calls -= 1;
@@ -155,7 +156,7 @@ export class Reservations {
     }
     const owner: Owner = {
       id: id > 0 ? id : await this.#parts.timestamps.timestamp(),
-      ...{ caller, beganMs: this.#parts.clock.nowMs(), keys: new Map(), bytes: 0 },
+      ...{ caller, beganMs: this.#parts.clock.nowMs(), keys: new Map() },
       ...{ calls: 0, isReleased: false, isRenewing: false, waiters: new Set() },
     };
     this.#owners.set(owner.id, owner);
@@ -173,7 +174,7 @@ export class Reservations {
         const reply = await this.#send(taking, group, slices === 0 ? FIRST_SLICE_MS : SLICE_MS);
         if (reply === 'regroup') {
           fruitless += 1;
-          if (fruitless > FRUITLESS_MAX) throw RANGES_CHANGE;
+          if (fruitless > FRUITLESS_MAX) throw rangesChange();
           await sleep(this.#parts.clock, FRUITLESS_PAUSE_MS);
           continue;
         }
@@ -246,7 +247,6 @@ export class Reservations {
         this.#giveBack(owner.id, group.slice(at, rows.length));
         throw this.#room.refusal(bytes, RETRY_AFTER_MS);
       }
-      owner.bytes += bytes;
       owner.keys.set(mapKey(key), { key: Buffer.from(key), strength: request.strength });
       taking.taken.push(key);
     }
@@ -277,9 +277,7 @@ export class Reservations {
   #forget(owner: Owner, keys: readonly Uint8Array[]): void {
     for (const key of keys) {
       if (!owner.keys.delete(mapKey(key))) continue;
-      const bytes = key.length + KEY_OVERHEAD_BYTES;
-      owner.bytes -= bytes;
-      this.#room.give(bytes);
+      this.#room.give(key.length + KEY_OVERHEAD_BYTES);
     }
   }
 
@@ -303,11 +301,6 @@ export class Reservations {
       if (!CairnError.is(error)) throw error;
       logger.debug('reservations left to expire', { reason: messageOf(error) });
     });
-  }
-
-  get #rules(): GroupRules<Uint8Array> {
-    const { cache, clock } = this.#parts;
-    return { cache, clock, limits: RESERVE_COMMAND, keyOf: (key) => key, bytesOf: ({ length }) => length };
   }
 
   #renewLater(): void {
@@ -366,10 +359,6 @@ export class Reservations {
     }
   }
 }
-
-const RANGES_CHANGE = new CairnError('UNAVAILABLE', 'ranges change faster than the router learns of it', {
-  retryAfterMs: 50,
-});
 
 function givenBack(): CairnError {
   return new CairnError('CANCELLED', 'the transaction has ended, and its reservations were given back');

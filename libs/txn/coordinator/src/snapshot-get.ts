@@ -2,7 +2,7 @@ import { CairnError, NOTHING, type Timestamp } from '@cairn/base';
 import type { SpanTimes } from '@cairn/routing';
 import type { ReadRow } from '@cairn/wire';
 
-import { inGroups, READ_GROUP, type GroupRules } from './groups.js';
+import { inGroups, keyRules, READ_GROUP } from './groups.js';
 import { distinctKeys, mapKey } from './keys.js';
 import { tooLarge } from './limits.js';
 import type { CoordinatorParts } from './parts.js';
@@ -23,11 +23,7 @@ export async function readRowsAt(
   { calls, clock, router }: Pick<CoordinatorParts, 'calls' | 'clock' | 'router'>,
   { times, bytesMax }: ReadBounds,
 ): Promise<ReadonlyMap<string, ReadRow>> {
-  const rules: GroupRules<Uint8Array> = {
-    ...{ cache: router.cache, clock, limits: READ_GROUP },
-    keyOf: (key) => key,
-    bytesOf: (key) => key.length,
-  };
+  const rules = keyRules({ cache: router.cache, clock }, READ_GROUP);
   const rows = new Map<string, ReadRow>();
   let bytes = 0;
   await inGroups(distinctKeys(keys), rules, async (group) => {

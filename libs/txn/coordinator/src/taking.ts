@@ -22,7 +22,6 @@ export interface Owner {
   readonly caller: string;
   readonly beganMs: number;
   readonly keys: Map<string, KeptKey>;
-  bytes: number;
   /** Calls that reserve for it. */
   calls: number;
   isReleased: boolean;
@@ -69,18 +68,12 @@ export class Taking {
   /** The store may hold the question so long. */
   timesOf(heldMs: number): SpanTimes {
     const { caller, deadlineMs, signal } = this.#times;
+    // A question that is sent is given the time to be answered, also when the wait is over at once.
+    const answeredMs = Math.max(this.#untilMs, this.#times.nowMs()) + ANSWER_MS;
     return {
-      caller,
-      signal,
-      heldMs,
-      deadlineMs: this.deadlineOf(deadlineMs),
+      ...{ caller, signal, heldMs, deadlineMs: Math.min(deadlineMs, answeredMs) },
       nowMs: () => this.#times.nowMs(),
     };
-  }
-
-  /** A question that is sent is given the time to be answered, also when the wait is over at once. */
-  deadlineOf(deadlineMs: number): number {
-    return Math.min(deadlineMs, Math.max(this.#untilMs, this.#times.nowMs()) + ANSWER_MS);
   }
 }
 

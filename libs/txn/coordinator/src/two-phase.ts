@@ -14,7 +14,7 @@ import { LockOp, type Mutation } from '@cairn/wire';
 
 import { aborted, isAborted } from './aborts.js';
 import { ownTimes } from './decisions.js';
-import { inGroups, WRITE_GROUP, type GroupRules } from './groups.js';
+import { inGroups, rangesChange, WRITE_GROUP, type GroupRules } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
 import { mapKey } from './keys.js';
 import type { LiveTransaction } from './live-transactions.js';
@@ -269,7 +269,7 @@ export class TwoPhaseCommit {
           break;
       }
     }
-    throw new CairnError('UNAVAILABLE', 'ranges change faster than the router learns of it');
+    throw rangesChange();
   }
 
   /** Other keys in the range of the primary, as far as is known. */

@@ -398,11 +398,9 @@ function foreignOf(
 ): Timestamp[] {
   const found: Timestamp[] = [];
   for (const [holder, held] of holders) {
-    if (holder === owner || !excludes(held, strength)) {
-      // Of many that share, the first says that none is exclusive.
-      if (holder !== owner) break;
-      continue;
-    }
+    if (holder === owner) continue;
+    // Of many that share, the first says that none is exclusive.
+    if (!excludes(held, strength)) break;
     found.push(holder);
     if (found.length === max) break;
   }

@@ -1,4 +1,4 @@
-import { NOTHING, rethrowInvariant, timestamp } from '@cairn/base';
+import { NOTHING, timestamp } from '@cairn/base';
 import { rowCacheKey, type VersionRecord } from '@cairn/mvcc';
 import {
   LockPolicy,
@@ -19,6 +19,7 @@ import type { PublishWaiters } from '../publish-waiters.js';
 import type { RangeTime } from '../range-time.js';
 import { TIMEOUT_MS_MAX } from '../request-checks.js';
 import type { ServedRange } from '../served-range.js';
+import { dropRows, newestRow, useRows } from '../several-rows.js';
 import { BATCH_BYTES_MAX } from '../txn/batch-reads.js';
 import { readRowOf } from '../txn/execute.js';
 import { infoOf, type Lock } from '../txn/lock-table.js';
@@ -137,11 +138,17 @@ export class ReserveCalls {
     readConfirmed<readonly ColdRow[]>(replica, this.#environment.clock, 'this-leader', {
       take: () => this.#take(reserving),
       use: (found) => {
-        this.#use(reserving, found);
+        useRows(
+          found,
+          (rows) => {
+            this.#answer(reserving, rows);
+          },
+          (error) => {
+            failRead(this.#environment, call, error);
+          },
+        );
       },
-      drop: (found) => {
-        for (const row of found) if (row instanceof Promise) row.catch(rethrowInvariant);
-      },
+      drop: dropRows,
       refused: () => {
         call.failNotLeader(replica.leaderStoreId);
       },
@@ -151,7 +158,7 @@ export class ReserveCalls {
   /** undefined when the call is answered, or comes again later. */
   #take(reserving: Reserving): readonly ColdRow[] | undefined {
     const { call, keys } = reserving;
-    const { coldReads, pending, queue, range, txn, waiters } = this.#parts;
+    const { queue, range, txn, waiters } = this.#parts;
     if (range.refusesAsMoved(call)) return undefined;
     // The end of a lock that was there when the key was taken may have come to nothing.
     const met: Lock[] = [];
@@ -165,30 +172,10 @@ export class ReserveCalls {
     if (isStopped(call, met, waiters, again) || !this.#environment.readRoom.admits(call, queue)) {
       return undefined;
     }
-    const found = keys.map((userKey) => {
-      const key = rowCacheKey(userKey);
-      const known = this.#environment.rowCache.get(key) ?? pending.acknowledged(key);
-      return known ?? coldReads.newest(key, userKey);
-    });
+    const { rowCache } = this.#environment;
+    const found = keys.map((key) => newestRow(key, rowCache, this.#parts));
     if (found.some((row) => row instanceof Promise)) this.#environment.readRoom.reading(call);
     return found;
-  }
-
-  #use(reserving: Reserving, found: readonly ColdRow[]): void {
-    const known: (VersionRecord | undefined)[] = [];
-    for (const row of found) if (!(row instanceof Promise)) known.push(row);
-    if (known.length === found.length) {
-      this.#answer(reserving, known);
-      return;
-    }
-    Promise.all(found.map((row) => Promise.resolve(row))).then(
-      (rows) => {
-        this.#answer(reserving, rows);
-      },
-      (error: unknown) => {
-        failRead(this.#environment, reserving.call, error);
-      },
-    );
   }
 
   #answer(reserving: Reserving, found: readonly (VersionRecord | undefined)[]): void {

@@ -1,4 +1,4 @@
-import { rethrowInvariant, type Timestamp } from '@cairn/base';
+import type { Timestamp } from '@cairn/base';
 import { rowCacheKey, type VersionRecord } from '@cairn/mvcc';
 import type { BatchGetCommand, ReadRow } from '@cairn/wire';
 
@@ -11,6 +11,7 @@ import type { PendingWrites } from '../pending-writes.js';
 import type { PublishWaiters } from '../publish-waiters.js';
 import type { RangeTime } from '../range-time.js';
 import type { ServedRange } from '../served-range.js';
+import { dropRows, newestRow, rowAt, useRows } from '../several-rows.js';
 import { readRowOf } from './execute.js';
 import type { Lock } from './lock-table.js';
 import { isStopped } from './stopped-reads.js';
@@ -79,11 +80,17 @@ export class BatchReads {
     readConfirmed<readonly ColdRow[]>(replica, this.#environment.clock, confirmation, {
       take: () => this.#take(batch),
       use: (found) => {
-        this.#use(batch, found);
+        useRows(
+          found,
+          (rows) => {
+            this.#read(batch, rows);
+          },
+          (error) => {
+            failRead(this.#environment, call, error);
+          },
+        );
       },
-      drop: (found) => {
-        for (const row of found) if (row instanceof Promise) row.catch(rethrowInvariant);
-      },
+      drop: dropRows,
       refused: () => {
         call.failNotLeader(replica.leaderStoreId);
       },
@@ -93,14 +100,16 @@ export class BatchReads {
   /** The next rows; undefined when the call is answered, or submitted again later. */
   #take(batch: Batch): readonly ColdRow[] | undefined {
     const { call, command, rows } = batch;
-    const { queue, range } = this.#parts;
+    const { coldReads, queue, range } = this.#parts;
     const { at } = command;
     if (range.refusesAsMoved(call) || (at > 0 && range.refusesAsTooOld(call, at))) return undefined;
     const keys = command.keys.slice(rows.length, rows.length + stepOf(batch));
     if (this.#isLocked(call, keys, at)) return undefined;
-    const { readRoom } = this.#environment;
+    const { readRoom, rowCache } = this.#environment;
     if (!readRoom.admits(call, queue)) return undefined;
-    const found = keys.map((key) => (at === 0 ? this.#newest(key) : this.#at(key, at)));
+    const found = keys.map((key) =>
+      at === 0 ? newestRow(key, rowCache, this.#parts) : rowAt(key, at, rowCache, coldReads),
+    );
     if (found.some((row) => row instanceof Promise)) readRoom.reading(call);
     return found;
   }
@@ -118,34 +127,6 @@ export class BatchReads {
     return isStopped(call, met, waiters, () => {
       queue.submit(call);
     });
-  }
-
-  #newest(userKey: Uint8Array): ColdRow {
-    const key = rowCacheKey(userKey);
-    const known = this.#environment.rowCache.get(key) ?? this.#parts.pending.acknowledged(key);
-    return known ?? this.#parts.coldReads.newest(key, userKey);
-  }
-
-  #at(userKey: Uint8Array, at: Timestamp): ColdRow {
-    const cached = this.#environment.rowCache.get(rowCacheKey(userKey));
-    return cached !== undefined && cached.timestamp <= at ? cached : this.#parts.coldReads.at(userKey, at);
-  }
-
-  #use(batch: Batch, found: readonly ColdRow[]): void {
-    const known: (VersionRecord | undefined)[] = [];
-    for (const row of found) if (!(row instanceof Promise)) known.push(row);
-    if (known.length === found.length) {
-      this.#read(batch, known);
-      return;
-    }
-    Promise.all(found.map((row) => Promise.resolve(row))).then(
-      (rows) => {
-        this.#read(batch, rows);
-      },
-      (error: unknown) => {
-        failRead(this.#environment, batch.call, error);
-      },
-    );
   }
 
   #read(batch: Batch, found: readonly (VersionRecord | undefined)[]): void {

@@ -1,4 +1,4 @@
-import { timestamp, type Timestamp } from '@cairn/base';
+import { timestamp } from '@cairn/base';
 import {
   checkRow,
   decodeRecord,
@@ -19,6 +19,7 @@ import type { KvEnvironment } from '../kv-environment.js';
 import type { PublishWaiters } from '../publish-waiters.js';
 import { PageTurns, ROWS_PER_STEP } from '../scan-pages.js';
 import type { ServedRange } from '../served-range.js';
+import { rowAt } from '../several-rows.js';
 import { expiresWithin } from './execute.js';
 import { keysOf } from './keys-of.js';
 import type { Lock } from './lock-table.js';
@@ -130,24 +131,20 @@ export class Validations {
   /** Answers what was written since; undefined also when the call is answered otherwise. */
   async #keys(call: KvCall, command: ValidateCommand): Promise<TxnReply | undefined> {
     const { commit, keys } = command;
+    const { rowCache } = this.#environment;
+    const { coldReads } = this.#parts;
     for (let from = 0; from < keys.length; from += KEYS_PER_STEP) {
       if (this.#isOver(call, command)) return undefined;
       const step = keys.slice(from, from + KEYS_PER_STEP);
-      const found = await Promise.all(step.map((key) => Promise.resolve(this.#newestAt(key, commit))));
+      const found = await Promise.all(
+        step.map((key) => Promise.resolve(rowAt(key, commit, rowCache, coldReads))),
+      );
       for (const [at, version] of found.entries()) {
         const conflict = conflictOf(step[at] as Uint8Array, version, command);
         if (conflict !== undefined) return conflict;
       }
     }
     return undefined;
-  }
-
-  #newestAt(
-    userKey: Uint8Array,
-    at: Timestamp,
-  ): VersionRecord | undefined | Promise<VersionRecord | undefined> {
-    const cached = this.#environment.rowCache.get(rowCacheKey(userKey));
-    return cached !== undefined && cached.timestamp <= at ? cached : this.#parts.coldReads.at(userKey, at);
   }
 
   async #spans(call: KvCall, command: ValidateCommand): Promise<TxnReply | undefined> {

@@ -113,7 +113,7 @@ export class FakeCoordinationCluster {
   /** Changes cannot be heard of. */
   isMute = false;
   readonly #rows = new Map<string, Row>();
-  /** Every write of a holder; the instant of one is its place, from 1. */
+  /** Every write of a holder. */
   readonly #changes: { readonly key: string; readonly record: HolderRecord | undefined }[] = [];
   readonly #listeners = new Set<() => void>();
   readonly #tokens = new Map<string, bigint>();
@@ -136,7 +136,6 @@ export class FakeCoordinationCluster {
       holder: live?.record,
       token: this.#tokens.get(keys.token) ?? 0n,
       expiresUnixMs: live?.expiresAtMs,
-      timestamp: this.#changes.length + 1,
     };
   }
 

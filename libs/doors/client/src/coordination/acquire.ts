@@ -15,8 +15,6 @@ export interface AcquireRequest {
   readonly signal: AbortSignal | undefined;
 }
 
-const NOBODY: Holding = { holder: undefined, token: 0n, expiresUnixMs: undefined, timestamp: 0 };
-
 type Tried =
   | { readonly kind: 'acquired'; readonly lease: Lease }
   /** Somebody else has it. */
@@ -37,7 +35,7 @@ export async function acquire(parts: CoordinationParts, request: AcquireRequest)
   const { keys, signal } = request;
   const session = Buffer.from(parts.rng.bytes(16)).toString('hex');
   const deadlineMs = clock.nowMs() + request.waitMs;
-  let seen = NOBODY;
+  let seen: Holding | undefined;
   let round = 0;
   for (let attempt = 1; ; attempt += 1) {
     if (signal?.aborted === true) throw cancelled(request, signal);
@@ -48,7 +46,7 @@ export async function acquire(parts: CoordinationParts, request: AcquireRequest)
       throw tried.kind === 'held' ? heldError(request.what, tried.seen.holder?.value ?? '') : tried.error;
     }
     if (tried.kind === 'held') {
-      round = tried.seen.token === seen.token ? round + 1 : 0;
+      round = tried.seen.token === seen?.token ? round + 1 : 0;
       seen = tried.seen;
     } else {
       round += 1;

@@ -79,9 +79,8 @@ export class Election {
       } else {
         round += 1;
       }
-      const at = seen ?? { holder: undefined, token: 0n, expiresUnixMs: undefined, timestamp: 0 };
       await this.#parts.waiter
-        .changed(this.#keys, at, { round, atMostMs: this.#ttlMs, signal })
+        .changed(this.#keys, seen, { round, atMostMs: this.#ttlMs, signal })
         .catch((error: unknown) => {
           rethrowInvariant(error);
           throw signal?.aborted === true ? noLongerObserved(this.name, signal) : error;

@@ -12,8 +12,6 @@ export interface Holding {
   readonly token: bigint;
   /** By the clock of the cluster; undefined while nobody holds it. */
   readonly expiresUnixMs: number | undefined;
-  /** The instant; 0 = not known. */
-  readonly timestamp: number;
 }
 
 export type AcquireOutcome =
@@ -79,7 +77,7 @@ export class ClientStore implements CoordinationStore {
       options,
     );
     if (outcome.succeeded) return { acquired: true, token: outcome.results[0] };
-    return { acquired: false, ...holdingOf(outcome.results[0], outcome.results[1], outcome.timestamp) };
+    return { acquired: false, ...holdingOf(outcome.results[0], outcome.results[1]) };
   }
 
   async replace(
@@ -107,7 +105,7 @@ export class ClientStore implements CoordinationStore {
       { then: [{ get: { key: keys.holder } }, { get: { key: keys.token } }] },
       options,
     );
-    if (outcome.succeeded) return holdingOf(outcome.results[0], outcome.results[1], outcome.timestamp);
+    if (outcome.succeeded) return holdingOf(outcome.results[0], outcome.results[1]);
     throw new CairnError('INTERNAL', 'no conditions did not hold');
   }
 
@@ -128,11 +126,10 @@ export class ClientStore implements CoordinationStore {
   }
 }
 
-function holdingOf(holder: Entry | undefined, token: Entry | undefined, timestamp: number): Holding {
+function holdingOf(holder: Entry | undefined, token: Entry | undefined): Holding {
   return {
     holder: holder === undefined ? undefined : decodeRecord(holder.value),
     token: token === undefined ? 0n : decodeToken(token.value),
     expiresUnixMs: holder?.expiresAtMs,
-    timestamp,
   };
 }

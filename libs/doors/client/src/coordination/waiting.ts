@@ -36,13 +36,13 @@ export class ChangeWaiter {
   }
 
   /**
-   * Resolves when what was seen may have changed, and at the latest after `atMostMs`; it may be wrong, and
-   * whoever waits asks the store. Rejects with the signal's reason.
+   * Resolves when what was seen (undefined = nothing was yet) may have changed, and at the latest after
+   * `atMostMs`; it may be wrong, and whoever waits asks the store. Rejects with the signal's reason.
    */
-  async changed(keys: LeaseKeys, seen: Holding, options: WaitOptions): Promise<void> {
+  async changed(keys: LeaseKeys, seen: Holding | undefined, options: WaitOptions): Promise<void> {
     const { atMostMs, signal } = options;
     const pollMs = Math.min(atMostMs, backoffMs(POLL_BACKOFF, options.round, this.#rng));
-    if (seen.timestamp === 0) return sleep(this.#clock, pollMs, signal);
+    if (seen === undefined) return sleep(this.#clock, pollMs, signal);
     const ending = new AbortController();
     const signals = signal === undefined ? [ending.signal] : [ending.signal, signal];
     const either = AbortSignal.any(signals);

@@ -1,5 +1,5 @@
-import { CairnError, NO_BYTES, timestamp, unreachable, type Timestamp } from '@cairn/base';
-import { ByteReader, ByteWriter } from '@cairn/codec';
+import { CairnError, NO_BYTES, timestamp, unreachable } from '@cairn/base';
+import { ByteWriter, type ByteReader } from '@cairn/codec';
 
 import {
   CHANGES_COUNT_MAX,
@@ -8,6 +8,7 @@ import {
   type ChangesRequest,
   type PreviousVersion,
 } from './changes-messages.js';
+import { readTimestamp, readWhole } from './txn-fields.js';
 
 /*
  * Bodies of the values of `changes` requests and answers: a tag u8, then fields in the order of the type.
@@ -48,10 +49,13 @@ export function encodeChangesRequest(request: ChangesRequest): Buffer {
 
 /** Keys are views of `body`. Throws CORRUPTION. */
 export function decodeChangesRequest(body: Uint8Array): ChangesRequest {
-  const reader = new ByteReader(body);
+  return readWhole(body, readRequest);
+}
+
+function readRequest(reader: ByteReader): ChangesRequest {
   const tag = reader.u8();
   if (tag !== RequestTag) throw garbled(`a question of tag ${tag}`);
-  const request: ChangesRequest = {
+  return {
     start: reader.bytes(),
     end: reader.bytes(),
     after: readTimestamp(reader),
@@ -62,8 +66,6 @@ export function decodeChangesRequest(body: Uint8Array): ChangesRequest {
     waitMs: reader.varint(),
     bytesMax: reader.varint(),
   };
-  reader.expectEnd();
-  return request;
 }
 
 export function encodeChangesReply(reply: ChangesReply): Buffer {
@@ -91,10 +93,7 @@ export function encodeChangesReply(reply: ChangesReply): Buffer {
 
 /** Keys and values are views of `body`. Throws CORRUPTION. */
 export function decodeChangesReply(body: Uint8Array): ChangesReply {
-  const reader = new ByteReader(body);
-  const reply = readReply(reader);
-  reader.expectEnd();
-  return reply;
+  return readWhole(body, readReply);
 }
 
 function readReply(reader: ByteReader): ChangesReply {
@@ -180,10 +179,6 @@ function readPrevious(reader: ByteReader, expires: boolean): PreviousVersion {
     timestamp: readTimestamp(reader),
     expiresAt: expires ? readTimestamp(reader) : timestamp(0),
   };
-}
-
-function readTimestamp(reader: ByteReader): Timestamp {
-  return timestamp(reader.u64());
 }
 
 function readFlag(reader: ByteReader): boolean {

@@ -1,5 +1,5 @@
 import { unreachable } from '@cairn/base';
-import { ByteReader, ByteWriter } from '@cairn/codec';
+import { ByteWriter, type ByteReader } from '@cairn/codec';
 
 import {
   LockPolicy,
@@ -17,6 +17,7 @@ import {
   readList,
   readRow,
   readTimestamp,
+  readWhole,
   writeKeys,
   writeList,
   writeRow,
@@ -61,10 +62,7 @@ export function encodeReservation(command: ReservationCommand): Buffer {
 
 /** Keys are views of `body`. Throws CORRUPTION. */
 export function decodeReservation(body: Uint8Array): ReservationCommand {
-  const reader = new ByteReader(body);
-  const command = readCommand(reader);
-  reader.expectEnd();
-  return command;
+  return readWhole(body, readCommand);
 }
 
 function readCommand(reader: ByteReader): ReservationCommand {

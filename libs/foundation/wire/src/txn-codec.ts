@@ -1,5 +1,5 @@
 import { NO_BYTES, timestamp, unreachable, type Timestamp } from '@cairn/base';
-import { ByteReader, ByteWriter } from '@cairn/codec';
+import { ByteWriter, type ByteReader } from '@cairn/codec';
 
 import { readReserved, writeReserved } from './reserve-codec.js';
 import {
@@ -9,6 +9,7 @@ import {
   readList,
   readRow,
   readTimestamp,
+  readWhole,
   writeKeys,
   writeList,
   writeRow,
@@ -80,10 +81,7 @@ export function encodeTxnRead(command: TxnReadCommand): Buffer {
 
 /** Keys are views of `body`. Throws CORRUPTION. */
 export function decodeTxnRead(body: Uint8Array): TxnReadCommand {
-  const reader = new ByteReader(body);
-  const command = readReadCommand(reader);
-  reader.expectEnd();
-  return command;
+  return readWhole(body, readReadCommand);
 }
 
 function readReadCommand(reader: ByteReader): TxnReadCommand {
@@ -141,10 +139,7 @@ export function encodeTxnWrite(command: TxnWriteCommand): Buffer {
 
 /** Keys and values are views of `body`. Throws CORRUPTION. */
 export function decodeTxnWrite(body: Uint8Array): TxnWriteCommand {
-  const reader = new ByteReader(body);
-  const command = readWriteCommand(reader);
-  reader.expectEnd();
-  return command;
+  return readWhole(body, readWriteCommand);
 }
 
 function readWriteCommand(reader: ByteReader): TxnWriteCommand {
@@ -197,10 +192,13 @@ export function encodeExecute(command: ExecuteCommand): Buffer {
 
 /** Keys and values are views of `body`. Throws CORRUPTION. */
 export function decodeExecute(body: Uint8Array): ExecuteCommand {
-  const reader = new ByteReader(body);
+  return readWhole(body, readExecute);
+}
+
+function readExecute(reader: ByteReader): ExecuteCommand {
   const tag = reader.u8();
   if (tag !== ExecuteTag) throw garbled(`a transaction of tag ${tag}`);
-  const command: ExecuteCommand = {
+  return {
     type: 'execute',
     start: readTimestamp(reader),
     reads: readKeys(reader),
@@ -210,8 +208,6 @@ export function decodeExecute(body: Uint8Array): ExecuteCommand {
     otherwise: readList(reader, readOperation),
     owner: readOwner(reader),
   };
-  reader.expectEnd();
-  return command;
 }
 
 export function encodeTxnReply(reply: TxnReply): Buffer {
@@ -261,10 +257,7 @@ export function encodeTxnReply(reply: TxnReply): Buffer {
 
 /** Keys and values are views of `body`. Throws CORRUPTION. */
 export function decodeTxnReply(body: Uint8Array): TxnReply {
-  const reader = new ByteReader(body);
-  const reply = readReply(reader);
-  reader.expectEnd();
-  return reply;
+  return readWhole(body, readReply);
 }
 
 function readReply(reader: ByteReader): TxnReply {

@@ -1,16 +1,27 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
-import type { ByteReader, ByteWriter } from '@cairn/codec';
+import { ByteReader, type ByteWriter } from '@cairn/codec';
 
 import { NO_READ_ROW } from './kv-factories.js';
 import type { ReadRow } from './txn-messages.js';
 
-/* Fields that commands and replies of transactions are made of. Readers throw CORRUPTION. */
+/*
+ * Fields that commands and replies of transactions, and bodies beside them, are made of. Readers throw
+ * CORRUPTION.
+ */
 
 /** Keys, spans and operations of one command: more than any transaction may have. */
 export const TXN_ITEMS_MAX = 100_000;
 
 export function garbled(what: string): CairnError {
   return new CairnError('CORRUPTION', `command of a transaction: ${what}`);
+}
+
+/** What `read` makes of a body, all of it. Keys and values are views of the body. */
+export function readWhole<T>(body: Uint8Array, read: (reader: ByteReader) => T): T {
+  const reader = new ByteReader(body);
+  const made = read(reader);
+  reader.expectEnd();
+  return made;
 }
 
 export function readTimestamp(reader: ByteReader): Timestamp {

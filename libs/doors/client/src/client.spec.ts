@@ -3,7 +3,7 @@
  * in one process, every fault asked for by name; nothing depends on how fast the machine is.
  */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { CairnError } from '@cairn/base';
+import { failureOf } from '../test/expectations.js';
 import { FakeCluster, FakeRouter, FakeStore } from '../test/index.js';
 import { fieldOf } from './bytes.js';
 import { connect, type CairnClient } from './client.js';
@@ -23,15 +23,6 @@ afterEach(() => {
   client.close();
   router.kill();
 });
-
-async function failureOf(promise: Promise<unknown>): Promise<CairnError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!CairnError.is(error)) throw new Error(`expected a CairnError, got ${String(error)}`);
-  return error;
-}
 
 describe('point operations', () => {
   test('write, read and remove a key, and tell what was there', async () => {

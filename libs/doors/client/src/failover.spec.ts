@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
+import { failureOf } from '../test/expectations.js';
 import { FakeRouter, FakeStore } from '../test/index.js';
 import { connect, type CairnClient } from './client.js';
 import type { RequestId } from './wire-binding.js';
@@ -30,15 +31,6 @@ afterEach(() => {
   first.kill();
   second.kill();
 });
-
-async function failureOf(promise: Promise<unknown>): Promise<CairnError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!CairnError.is(error)) throw new Error(`expected a CairnError, got ${String(error)}`);
-  return error;
-}
 
 /** The request ids of the writes a router has seen. */
 function idsOf(router: FakeRouter): RequestId[] {

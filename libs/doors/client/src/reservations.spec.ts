@@ -3,11 +3,10 @@
  * an in-memory router in one process.
  */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { CairnError } from '@cairn/base';
+import { callsOf, failureOf } from '../test/expectations.js';
 import { FakeRouter } from '../test/index.js';
 import { connect, type CairnClient } from './client.js';
 import type { KeyLockOptions } from './transaction-options.js';
-import type { BatchOperation } from './wire-binding.js';
 
 let router: FakeRouter;
 let client: CairnClient;
@@ -21,23 +20,6 @@ afterEach(() => {
   client.close();
   router.kill();
 });
-
-async function failureOf(promise: Promise<unknown>): Promise<CairnError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!CairnError.is(error)) throw new Error(`expected a CairnError, got ${String(error)}`);
-  return error;
-}
-
-function callsOf<Kind extends NonNullable<BatchOperation['operation']>['$case']>(
-  kind: Kind,
-): Extract<BatchOperation['operation'], { $case: Kind }>['value'][] {
-  return router.operations.flatMap(({ operation }) =>
-    operation?.$case === kind ? [operation.value as never] : [],
-  );
-}
 
 const textOf = async (key: string): Promise<string | undefined> => (await client.get(key))?.text();
 
@@ -53,12 +35,12 @@ describe('getForUpdate', () => {
     });
     expect(await textOf('a')).toBe('2');
     expect(held.size).toBe(0);
-    const [reserve] = callsOf('reserve');
-    const [commit] = callsOf('commit');
+    const [reserve] = callsOf(router, 'reserve');
+    const [commit] = callsOf(router, 'commit');
     expect(reserve).toMatchObject({ start: 0, strength: 1, policy: 1 });
     expect(commit?.owner).toBe(reserve?.owner);
     expect(commit?.reserved.map(String)).toEqual(['b']);
-    expect(callsOf('snapshotGet').map(({ at }) => at)).toEqual([
+    expect(callsOf(router, 'snapshotGet').map(({ at }) => at)).toEqual([
       { $case: 'timestamp', value: commit?.start },
     ]);
   });
@@ -72,7 +54,7 @@ describe('getForUpdate', () => {
       { locked: false, entry: undefined },
       { locked: true, entry: undefined },
     ]);
-    expect(callsOf('reserve')).toMatchObject([{ strength: 2, policy: 3 }]);
+    expect(callsOf(router, 'reserve')).toMatchObject([{ strength: 2, policy: 3 }]);
   });
 
   test('fails where a key is held, and the closure may go on', async () => {
@@ -101,7 +83,7 @@ describe('getForUpdate', () => {
     });
     expect(attempts).toBe(2);
     expect(seen[0]).toBeUndefined();
-    expect(seen[1]).toBe(callsOf('reserve')[1]?.owner);
+    expect(seen[1]).toBe(callsOf(router, 'reserve')[1]?.owner);
     expect(await textOf('a')).toBe('mine');
     const thrown = client.transaction(async (tx) => {
       await tx.getForUpdate('a');

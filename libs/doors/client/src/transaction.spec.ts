@@ -5,12 +5,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
+import { callsOf, failureOf } from '../test/expectations.js';
 import { FakeRouter } from '../test/index.js';
 import { connect, type CairnClient } from './client.js';
 import { json } from './codecs.js';
 import type { Transaction } from './transaction.js';
 import { TRANSACTION_BYTES_MAX, TRANSACTION_KEYS_MAX, TransactionState } from './transaction-state.js';
-import type { BatchOperation } from './wire-binding.js';
 
 let router: FakeRouter;
 let client: CairnClient;
@@ -24,23 +24,6 @@ afterEach(() => {
   client.close();
   router.kill();
 });
-
-async function failureOf(promise: Promise<unknown>): Promise<CairnError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!CairnError.is(error)) throw new Error(`expected a CairnError, got ${String(error)}`);
-  return error;
-}
-
-function callsOf<Kind extends NonNullable<BatchOperation['operation']>['$case']>(
-  kind: Kind,
-): Extract<BatchOperation['operation'], { $case: Kind }>['value'][] {
-  return router.operations.flatMap(({ operation }) =>
-    operation?.$case === kind ? [operation.value as never] : [],
-  );
-}
 
 /** Another client writes the key right before each of the first so many commits. */
 function interfere(key: string, times: number): void {
@@ -80,7 +63,7 @@ describe('a transaction', () => {
     expect(moved).toBe(3);
     expect([await textOf('a'), await textOf('b')]).toEqual(['7', '4']);
     expect(timestamps).toEqual([expect.any(Number), undefined]);
-    const [commit] = callsOf('commit');
+    const [commit] = callsOf(router, 'commit');
     expect(commit?.start).toBe(timestamps[0]);
     // What is written is checked by being written.
     expect(commit?.reads.map(String)).toEqual([]);
@@ -98,7 +81,10 @@ describe('a transaction', () => {
       await tx.get('lasting');
       tx.delete('lasting');
     });
-    expect(callsOf('commit').map(({ reads }) => reads.map(String))).toEqual([['expiring', 'only read'], []]);
+    expect(callsOf(router, 'commit').map(({ reads }) => reads.map(String))).toEqual([
+      ['expiring', 'only read'],
+      [],
+    ]);
   });
 
   test('reads with one call what is read together, and takes its instant with it', async () => {
@@ -106,12 +92,12 @@ describe('a transaction', () => {
       await Promise.all([tx.get('a'), tx.getMany(['b', 'c'])]);
       await tx.get('d');
     });
-    const calls = callsOf('snapshotGet');
+    const calls = callsOf(router, 'snapshotGet');
     expect(calls.map(({ keys, at }) => [keys.map(String), at?.$case])).toEqual([
       [['a', 'b', 'c'], 'fresh'],
       [['d'], 'timestamp'],
     ]);
-    expect(callsOf('commit')).toEqual([]);
+    expect(callsOf(router, 'commit')).toEqual([]);
   });
 
   test('asks again for what did not fit into an answer', async () => {
@@ -120,7 +106,11 @@ describe('a transaction', () => {
     for (const key of keys) await client.put(key, key);
     const entries = await client.transaction((tx) => tx.getMany(keys));
     expect(entries.map((entry) => entry?.text())).toEqual(keys);
-    expect(callsOf('snapshotGet').map(({ at }) => at?.$case)).toEqual(['fresh', 'timestamp', 'timestamp']);
+    expect(callsOf(router, 'snapshotGet').map(({ at }) => at?.$case)).toEqual([
+      'fresh',
+      'timestamp',
+      'timestamp',
+    ]);
   });
 
   test('sees one instant, whatever others write meanwhile', async () => {
@@ -164,7 +154,7 @@ describe('a transaction', () => {
       for await (const row of tx.scan({ end: 'd', reverse: true })) if (row.keyText() === 'b') break;
       tx.put('new', '1');
     });
-    const [commit] = callsOf('commit');
+    const [commit] = callsOf(router, 'commit');
     expect(commit?.spans.map(({ start, end }) => [start.toString(), end.toString()])).toEqual([
       ['z', '{'],
       ['a', 'b\0'],
@@ -178,7 +168,7 @@ describe('a transaction', () => {
       tx.delete('b');
     });
     expect(router.operations.map(({ operation }) => operation?.$case)).toEqual(['commit']);
-    expect(callsOf('commit')[0]).toMatchObject({ start: 0, reads: [], spans: [] });
+    expect(callsOf(router, 'commit')[0]).toMatchObject({ start: 0, reads: [], spans: [] });
   });
 
   test('keeps the time to live of a counter, from the commit on', async () => {
@@ -198,7 +188,7 @@ describe('others that come in between', () => {
     });
     expect([sum, runs]).toEqual([10n, 4]);
     expect(client.stats().transactionsRestarted).toBe(3);
-    expect(new Set(callsOf('commit').map(({ start }) => start)).size).toBe(4);
+    expect(new Set(callsOf(router, 'commit').map(({ start }) => start)).size).toBe(4);
   });
 
   test('are told as the last error, with the number of attempts', async () => {
@@ -222,7 +212,7 @@ describe('others that come in between', () => {
       },
       { isolation: 'snapshot' },
     );
-    expect(callsOf('commit')).toEqual([expect.objectContaining({ isolation: 2, reads: [] })]);
+    expect(callsOf(router, 'commit')).toEqual([expect.objectContaining({ isolation: 2, reads: [] })]);
   });
 
   test('are seen at once with read committed, unless they write the same keys', async () => {
@@ -238,7 +228,9 @@ describe('others that come in between', () => {
       { isolation: 'read-committed' },
     );
     expect(seen).toEqual(['1', '2', 'a=2']);
-    expect(callsOf('commit')).toEqual([expect.objectContaining({ isolation: 3, reads: [], spans: [] })]);
+    expect(callsOf(router, 'commit')).toEqual([
+      expect.objectContaining({ isolation: 3, reads: [], spans: [] }),
+    ]);
     interfere('n', 1);
     let runs = 0;
     await client.transaction(
@@ -304,7 +296,7 @@ describe('what goes wrong', () => {
       runs += 1;
       tx.put('a', '1');
     });
-    expect([runs, callsOf('commit').length]).toEqual([1, 3]);
+    expect([runs, callsOf(router, 'commit').length]).toEqual([1, 3]);
   });
 
   test('after the end is an error that says so', async () => {
